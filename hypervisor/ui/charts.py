@@ -121,11 +121,12 @@ class Plot:
 
     def _draw(self) -> Iterator["Path"]:
         base: list[float] = [0.0] * len(self.times)
+        x = self._positions()
         for series in self.series:
             line, area = [], []
             for run in _stretches(self._visible(series)):
-                points = [(self._x(i), self._y(base[i] + (series.values[i] or 0))) for i in run]
-                below = [(self._x(i), self._y(base[i])) for i in reversed(run)]
+                points = [(x[i], self._y(base[i] + (series.values[i] or 0))) for i in run]
+                below = [(x[i], self._y(base[i])) for i in reversed(run)]
                 line.append(_polyline(points))
                 area.append(f"{_polyline([*points, *below])}Z")
             if self.stacked:
@@ -140,10 +141,12 @@ class Plot:
         around = [any(values[max(i - 1, 0) : i + 2]) for i in range(len(values))]
         return [value if near else None for value, near in zip(values, around, strict=True)]
 
-    def _x(self, index: int) -> float:
+    def _positions(self) -> list[float]:
+        """Return how far to the right each time is."""
         first, last = self._bounds()
         seconds = (last - first).total_seconds()
-        return WIDTH * (self.times[index] - first).total_seconds() / seconds if seconds else 0.0
+        after = [(time - first).total_seconds() for time in self.times]
+        return [WIDTH * each / seconds if seconds else 0.0 for each in after]
 
     def _y(self, value: float) -> float:
         return HEIGHT - HEIGHT * value / self.top

@@ -77,9 +77,10 @@ def _flow(times: Sequence[datetime], step: timedelta) -> list[Plot]:
     ready: dict[datetime, Any] = dict(
         Sample.objects.filter(time__in=times).values_list("time", "ready")
     )
+    counts = [_by_band(ready.get(t)) for t in times]
     bands = [
-        Series(f"{low} to {high}", tone, [_band(ready.get(t), low, high) for t in times])
-        for low, high, tone in _BANDS
+        Series(f"{low} to {high}", tone, [each[n] for each in counts])
+        for n, (low, high, tone) in enumerate(_BANDS)
     ]
     sums = _sums(times, step)
     waits = [sums[t]["waits"] if t in sums else [] for t in times]
@@ -120,10 +121,15 @@ def _flow(times: Sequence[datetime], step: timedelta) -> list[Plot]:
     ]  # fmt: skip
 
 
-def _band(ready: dict[str, int] | None, low: int, high: int) -> float | None:
+def _by_band(ready: dict[str, int] | None) -> list[float | None]:
+    """Return the sum of each band of priorities, None without a sample."""
     if ready is None:
-        return None
-    return sum(count for priority, count in ready.items() if low <= int(priority) <= high)
+        return [None] * len(_BANDS)
+    sums: list[float | None] = []
+    by_priority = [(int(priority), count) for priority, count in ready.items()]
+    for low, high, _ in _BANDS:
+        sums.append(sum([count for priority, count in by_priority if low <= priority <= high]))
+    return sums
 
 
 def _mean(sums: dict[str, Any] | None) -> float | None:

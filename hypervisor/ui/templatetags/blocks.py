@@ -1,11 +1,13 @@
 """The building blocks of the pages: badge, figure, resource bar, plot."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from html import escape
 from typing import Any
 
 from django import template
 from django.conf import settings
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from hypervisor.base.durations import in_words
 from hypervisor.ui.charts import Bar, Plot
@@ -63,6 +65,40 @@ def figure(
 def resource_bar(bar: Bar) -> dict[str, Any]:
     """Draw what is allocated, reserved and free of one resource, also in words."""
     return {"bar": bar}
+
+
+_SMALL_BAR = (
+    '<div class="c-small-bar"><svg viewBox="0 0 100 1" preserveAspectRatio="none"'
+    ' aria-hidden="true" focusable="false"><rect class="c-bar-free" width="100" height="1"></rect>'
+    '<rect class="c-bar-allocated" width="{0}" height="1"></rect>'
+    '<rect class="c-bar-reserved" x="{0}" width="{1}" height="1"></rect></svg>'
+    "<span><strong>{2}</strong>/{3}{4}</span></div>"
+)
+
+
+@register.filter
+def small_bar(bar: Bar) -> SafeString:
+    """Draw the same in a cell of a table.
+
+    Here and in `table_rows`, a template would take ten times as long for hundreds of cells.
+    """
+    if not bar.capacity:
+        return SafeString('<span class="c-note">none</span>')
+    allocated, reserved, _, capacity = map(escape, bar.texts)
+    note = f' <span class="c-note">{reserved} reserved</span>' if bar.reserved else ""
+    percents = bar.allocated_percent, bar.reserved_percent
+    return SafeString(_SMALL_BAR.format(*percents, allocated, capacity, note))
+
+
+@register.filter
+def table_rows(plot: Plot) -> SafeString:
+    """Return the rows of a plot's table."""
+    rows = [
+        f'<tr><th scope="row">{time.astimezone(UTC):%Y-%m-%d %H:%M}</th>'
+        f"{''.join([f'<td>{number(value)}</td>' for value in values])}</tr>"
+        for time, values in plot.rows
+    ]
+    return SafeString("".join(rows))
 
 
 @register.inclusion_tag("ui/plot.html")

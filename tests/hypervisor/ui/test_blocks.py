@@ -10,7 +10,7 @@ from django.utils import timezone
 from hypervisor.base.durations import with_milliseconds
 from hypervisor.ui.charts import Bar, Plot, Series
 from hypervisor.ui.live import layout
-from hypervisor.ui.templatetags.blocks import ago, duration, number, percent
+from hypervisor.ui.templatetags.blocks import ago, duration, number, percent, small_bar
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -74,6 +74,16 @@ def test_a_bar_without_capacity_is_empty() -> None:
 
     assert (bar.allocated_percent, bar.reserved_percent) == (0, 0)
     assert "none" in render("{% resource_bar bar %}", bar=bar)
+    assert "none" in small_bar(bar)
+
+
+def test_a_small_bar_says_what_is_allocated_and_reserved() -> None:
+    drawn = small_bar(Bar("GPU", allocated=6, reserved=1, capacity=8, texts=("6", "1", "1", "8")))
+
+    assert 'width="75.0"' in drawn
+    assert 'x="75.0" width="12.5"' in drawn
+    assert "<strong>6</strong>/8" in drawn
+    assert "1 reserved" in drawn
 
 
 def test_stacked_areas_lie_on_top_of_each_other() -> None:
