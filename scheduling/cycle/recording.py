@@ -3,12 +3,12 @@
 import json
 import re
 import zlib
+from bisect import bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import pairwise
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any
 
 import psycopg
@@ -160,8 +160,10 @@ _TAIL = deflate(_END.encode())
 _COMMA = deflate(b",")
 
 _BLOCK = 251
-"""A block of deployments ends after each id that is a multiple of this, so that a new or an absent
+"""A block of deployments ends before an id beyond a multiple of this, so that a new or an absent
 deployment changes only its own block."""
+
+_id = attrgetter("id")
 
 _MOST_BLOCKS = 4_000
 _blocks: OrderedDict[int, tuple[Sequence[Deployment], Piece]] = OrderedDict()
@@ -170,12 +172,15 @@ another and do not change."""
 
 
 def _pieces(deployments: Sequence[Deployment]) -> Iterator[Piece]:
-    """Yield the deployments in blocks, with commas in between."""
-    ends = [at for at, d in enumerate(deployments, 1) if not d.id % _BLOCK]
-    for start, end in pairwise(sorted({0, *ends, len(deployments)})):
+    """Yield the deployments, by id in order, in blocks with commas in between."""
+    start = 0
+    while start < len(deployments):
         if start:
             yield _COMMA
+        last, most = -(-deployments[start].id // _BLOCK) * _BLOCK, start + _BLOCK
+        end = bisect_right(deployments, last, start, min(most, len(deployments)), key=_id)
         yield _piece(deployments[start:end])
+        start = end
 
 
 def _piece(block: Sequence[Deployment]) -> Piece:
