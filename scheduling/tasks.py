@@ -23,7 +23,7 @@ from deployments.services import cancel_unsatisfiable
 from hypervisor.base import purging
 from hypervisor.base.outages import is_lock_timeout
 from orgs.models import Organization
-from scheduling.cycle import lanes
+from scheduling.cycle import lanes, warming
 from scheduling.cycle.apply import ACTOR
 from scheduling.cycle.explaining import write_rest
 from scheduling.cycle.lock import leave_to_running
@@ -56,8 +56,7 @@ class _CycleTask(Task):  # type: ignore[type-arg]
 @shared_task(name=RUN_CYCLE, base=_CycleTask, time_limit=lanes.SHORT_LIMIT_S)
 def run_requested_cycle(organization_id: int) -> None:
     begin(RUN_CYCLE, organization_id)
-    if not lanes.hand_over(organization_id, SchedulingCycle.Trigger.CHANGE):
-        _run_cycle(organization_id, SchedulingCycle.Trigger.CHANGE)
+    _run_short_cycle(organization_id, SchedulingCycle.Trigger.CHANGE)
 
 
 @shared_task(name="scheduling.run_due_cycles")
@@ -76,8 +75,7 @@ def run_due_cycles() -> None:
 
 @shared_task(name="scheduling.run_due_cycle", base=_CycleTask, time_limit=lanes.SHORT_LIMIT_S)
 def run_due_cycle(organization_id: int) -> None:
-    if not lanes.hand_over(organization_id, SchedulingCycle.Trigger.INTERVAL):
-        _run_cycle(organization_id, SchedulingCycle.Trigger.INTERVAL)
+    _run_short_cycle(organization_id, SchedulingCycle.Trigger.INTERVAL)
 
 
 @shared_task(name=lanes.RUN_LONG_CYCLE, base=_CycleTask, time_limit=lanes.LONG_LIMIT_S)
@@ -103,6 +101,19 @@ def refresh_reasons() -> None:
     waiting.follow_holds(now)
 
 
+def _run_short_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
+    """Run a cycle unless it belongs to the background, or this process would have to read much."""
+    if lanes.hand_over(organization_id, trigger):
+        return
+    if warming.is_cold(organization_id):
+        lanes.request_long(organization_id, trigger)
+        computed = thread_time()
+        warming.warm_up(organization_id)
+        lanes.spent(organization_id, thread_time() - computed)
+    else:
+        _run_cycle(organization_id, trigger)
+
+
 def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
     """Run a cycle unless one is running, and record whether the next belongs to the background."""
     if leave_to_running(organization_id):
@@ -117,6 +128,7 @@ def _run_cycle(organization_id: int, trigger: SchedulingCycle.Trigger) -> None:
     except Exception as error:
         lanes.failed(organization_id, monotonic() - began, type(error).__name__)
         raise
+    warming.renew(organization_id)
 
 
 def _prepare_and_run(

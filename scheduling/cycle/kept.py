@@ -36,6 +36,10 @@ class Kept(Generic[T]):
                 _, dropped = self._values.popitem(last=False)
                 total -= self._weight(dropped)
 
+    def drop(self, organization: int) -> None:
+        with self._lock:
+            self._values.pop(organization, None)
+
     def clear(self) -> None:
         with self._lock:
             self._values.clear()

@@ -126,6 +126,12 @@ def succeeded(organization_id: int, seconds: float, cpu_s: float) -> None:
         rows.update(failures=0, failing_since=None, retry_at=None)
 
 
+def spent(organization_id: int, cpu_s: float) -> None:
+    """Count what this process computed for the organization beside its cycles as a long cycle."""
+    if cpu_s >= LONG_CPU_S and _spends_too_much(organization_id, cpu_s):
+        _write(organization_id, _stay(cpu_s), seconds=cpu_s)
+
+
 _left: dict[int, tuple[float, float]] = {}
 """By organization, the seconds that its long cycles had left in this process, and when."""
 

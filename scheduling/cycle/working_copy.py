@@ -52,7 +52,7 @@ _LIMITED = {"ephemeral-storage": {"not": ["unlimited"]}}
 """The planner knows only labels, so a node whose engine cannot limit storage has one, which
 deployments with a limit avoid."""
 
-_MOST_DEPLOYMENTS = 500_000
+MOST_DEPLOYMENTS = 500_000
 """How many deployments a process keeps in all, about 1 KiB each."""
 
 
@@ -127,12 +127,29 @@ class _Copy:
     limited: frozenset[int]
 
 
-_copies: Kept[_Copy] = Kept(_MOST_DEPLOYMENTS, lambda copy: len(copy.known))
+_copies: Kept[_Copy] = Kept(MOST_DEPLOYMENTS, lambda copy: len(copy.known))
 
 
 def forget_all() -> None:
     """Read every organization's rows again when it is next needed."""
     _copies.clear()
+
+
+def forget(organization_id: int) -> None:
+    """Read the organization's rows again when they are next needed."""
+    _copies.drop(organization_id)
+
+
+def age_s(organization_id: int) -> float | None:
+    """Return how many seconds ago all rows of the organization were read, None without a copy."""
+    copy = _copies.get(organization_id)
+    return None if copy is None else monotonic() - copy.read_at
+
+
+def size(organization_id: int) -> int:
+    """Return how many deployments this process has a copy of, 0 if it is too old."""
+    copy = _copies_of([organization_id])[organization_id]
+    return 0 if copy is None else len(copy.known)
 
 
 def has(organization_ids: Iterable[int]) -> bool:

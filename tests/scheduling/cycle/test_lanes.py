@@ -16,6 +16,7 @@ from billiard.exceptions import TimeLimitExceeded
 from django.conf import settings
 from django.db import connections
 from django.utils import timezone
+from pytest_django import Settings
 from redis import Redis
 
 from clusters.models import Cluster
@@ -23,8 +24,9 @@ from clusters.wakeups import RUN_CYCLE, flush, rerun_requested
 from deployments.choices import Status
 from orgs.models import Organization
 from scheduling import tasks
-from scheduling.cycle import lanes, run
+from scheduling.cycle import lanes, run, warming, working_copy
 from scheduling.cycle import next_plan as next_plan_module
+from scheduling.cycle.kept import Kept
 from scheduling.models import BackgroundCycles, SchedulingCycle
 from scheduling.monitoring import cycle_alarms, heartbeats
 from scheduling.planner.pipeline import make_plan
@@ -360,3 +362,68 @@ def test_due_cycles_wait_until_no_change_waits(
     assert messages(broker, _LAST) == [("scheduling.run_due_cycle", [acme.pk])]
     assert messages(broker, "celery") == []
     assert messages(broker, "background") == [("scheduling.refresh_reasons", [])]
+
+
+@pytest.fixture
+def cold(
+    acme: Organization, forge: Cluster, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process has no copy of the deployments, which count as many."""
+    monkeypatch.setattr(warming, "_MANY", 1)
+    monkeypatch.setattr(working_copy, "_copies", Kept(1_000))
+    submit(cpu_milli=8000)
+    submit(cpu_milli=8000)
+    run_long_cycle(acme.pk, "change")
+    working_copy.forget_all()
+
+
+def test_a_cold_process_leaves_the_cycle_to_the_background_and_warms_up(
+    acme: Organization, cold: None, submit: Submit, background: None, broker: Redis
+) -> None:
+    urgent = submit(priority=90)
+    run_requested_cycle(acme.pk)
+    urgent.refresh_from_db()
+    assert urgent.status == Status.PENDING
+    assert (lanes.RUN_LONG_CYCLE, [acme.pk, "change"]) in messages(broker, "background")
+
+    run_requested_cycle(acme.pk)
+
+    urgent.refresh_from_db()
+    assert urgent.status == Status.STARTING
+
+
+def test_a_process_that_keeps_no_copies_is_never_cold(
+    acme: Organization, cold: None, settings: Settings, submit: Submit
+) -> None:
+    settings.SCHEDULER_COPY_SECONDS = 0
+    urgent = submit(priority=90)
+
+    run_requested_cycle(acme.pk)
+
+    urgent.refresh_from_db()
+    assert urgent.status == Status.STARTING
+
+
+def test_warming_up_counts_as_a_long_cycle(
+    acme: Organization, cold: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "LONG_CPU_S", 0.0)
+
+    run_requested_cycle(acme.pk)
+
+    assert BackgroundCycles.objects.get().pk == acme.pk
+
+
+def test_a_copy_is_renewed_after_a_cycle_before_it_is_too_old(
+    acme: Organization, cold: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(working_copy, "monotonic", lambda: now)
+    settings.SCHEDULER_COPY_SECONDS = 100
+    warming.warm_up(acme.pk)
+    ages = []
+    for now in (1070.0, 1080.0):  # noqa: B007 - the clock
+        run_requested_cycle(acme.pk)
+        ages.append(working_copy.age_s(acme.pk))
+
+    assert ages == [70.0, 0.0]
