@@ -290,7 +290,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "DeploymentStatus": "deployments.choices.Status",
         "Driver": "clusters.drivers.kinds.choices",
         "DryRunOutcome": ["run", "preempt", "wait"],
-        "EventKind": "orgs.feed.kinds.KINDS",
+        "EventKind": "orgs.feed.kinds.CHOICES",
         "EventSubject": "orgs.models.Event.Subject",
         "ErrorType": ["validation_error", "client_error", "server_error"],
         "ForecastCode": "scheduling.insight.forecast.CODES",

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from hypervisor.ui.data.event_kinds import GROUPS, choices_for, kinds_of, label_of
+from hypervisor.ui.data.event_kinds import GROUPS, label_of
 
 _WHOLE = {group.whole[0] for group in GROUPS if group.whole}
 _MEANINGS = {kind: text for group in GROUPS for kind, text in group.kinds.items()}
@@ -38,7 +38,7 @@ def _chosen(options: Iterable[Mapping[str, Any]]) -> str:
 
 
 class KindsField(forms.MultipleChoiceField):
-    """Its value is a list of kinds of events, in which those of a chosen subject are listed."""
+    """Its value is a list of kinds of events, and of subjects that stand for all of theirs."""
 
     widget = _KindsWidget
 
@@ -51,13 +51,3 @@ class KindsField(forms.MultipleChoiceField):
             for group in GROUPS
         ]
         super().__init__(choices=choices, **options)
-
-    def clean(self, value: Any) -> list[str]:
-        """Return the kinds. Raises ValidationError if there is no such choice."""
-        return kinds_of(super().clean(value))
-
-    def prepare_value(self, value: Any) -> Any:
-        """Return the fewest choices that stand for the same kinds."""
-        if not value or not all(self.valid_value(each) for each in value):
-            return value
-        return choices_for(kinds_of(value))

@@ -95,3 +95,6 @@ BY_SUBJECT = {
 }
 
 KINDS = sorted({kind for kinds in BY_SUBJECT.values() for kind in kinds})
+
+CHOICES = [*map(str, BY_SUBJECT), *KINDS]
+"""What a follower may ask for: a subject stands for all of its kinds, also those to come."""

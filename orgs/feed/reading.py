@@ -34,21 +34,24 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events a follower wants: those of some kinds, and about one deployment; else all."""
+    """Which events a follower wants: those of some kinds, and about one deployment; else all.
+
+    A subject among the kinds stands for all of its events.
+    """
 
     kinds: frozenset[str] = frozenset()
     deployment: int | None = None
 
     def admits(self, item: Item) -> bool:
         """Return whether the follower wants the event."""
-        if self.kinds and item.kind not in self.kinds:
+        if self.kinds and self.kinds.isdisjoint((item.kind, item.subject)):
             return False
         about = (Event.Subject.DEPLOYMENT, self.deployment)
         return self.deployment is None or (item.subject, item.subject_id) == about
 
     @property
     def condition(self) -> Q:
-        kinds = Q(kind__in=self.kinds) if self.kinds else Q()
+        kinds = Q(kind__in=self.kinds) | Q(subject__in=self.kinds) if self.kinds else Q()
         if self.deployment is None:
             return kinds
         return kinds & Q(subject=Event.Subject.DEPLOYMENT, subject_id=self.deployment)

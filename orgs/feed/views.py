@@ -19,7 +19,7 @@ from hypervisor.base.outages import refusal_of
 from hypervisor.rest.parameters import StrictParametersMixin, whole_number
 from hypervisor.rest.schemas import ANSWER
 from orgs.feed.following import STREAM, Following, Subscription, page
-from orgs.feed.kinds import KINDS
+from orgs.feed.kinds import CHOICES
 from orgs.feed.reading import Filter, begin, read
 from orgs.feed.serializers import EVENT, FollowedEventsSerializer
 from orgs.models import Role
@@ -43,9 +43,10 @@ _PARAMETERS = [
     ),
     OpenApiParameter(
         "kinds",
-        {"type": "array", "items": {"type": "string", "enum": KINDS}},
+        {"type": "array", "items": {"type": "string", "enum": CHOICES}},
         explode=False,
-        description="Return only events of these kinds, separated by commas.",
+        description="Return only events of these kinds, separated by commas. `deployment`,"
+        " `cluster` and `organization` stand for all kinds of such a subject.",
     ),
     OpenApiParameter(
         "organization",
@@ -180,9 +181,9 @@ class EventStreamView(FollowingView):
 def _kinds(request: Request) -> frozenset[str]:
     text = request.query_params.get("kinds")
     kinds = frozenset(text.split(",") if text else ())
-    if unknown := sorted(kinds - set(KINDS)):
+    if unknown := sorted(kinds - set(CHOICES)):
         raise ValidationError(
-            {"kinds": f"There is no kind {unknown[0]!r}. The kinds are: {', '.join(KINDS)}."}
+            {"kinds": f"There is no kind {unknown[0]!r}. The kinds are: {', '.join(CHOICES)}."}
         )
     return kinds
 

@@ -15,7 +15,7 @@ from hypervisor.rest.serializers import (
     StrictModelSerializer,
     StrictSerializer,
 )
-from orgs.feed.kinds import KINDS
+from orgs.feed.kinds import CHOICES
 from orgs.models import Delivery, Webhook
 from orgs.serializers import OrganizationField
 from orgs.webhooks import targets
@@ -59,11 +59,13 @@ class WebhookSerializer(StrictModelSerializer[Webhook]):
         max_length=200, required=False, allow_blank=True, default="", help_text="For people."
     )
     kinds = serializers.ListField(
-        child=ChoiceField(choices=KINDS),
+        child=ChoiceField(choices=CHOICES),
         required=False,
         default=list,
-        max_length=len(KINDS),
-        help_text="Only events of these kinds are sent, as in `GET /events`; empty: all events.",
+        max_length=len(CHOICES),
+        help_text="Only events of these kinds are sent, as in `GET /events`; empty: all events."
+        " `deployment`, `cluster` and `organization` stand for all kinds of such a subject, also"
+        " those of later releases.",
     )
     enabled = BooleanField(
         required=False,

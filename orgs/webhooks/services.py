@@ -210,7 +210,8 @@ def replay_range(webhook: Webhook, *, wanted: Q, only_failed: bool) -> int:
         wanted, organization=webhook.organization_id, number__lte=webhook.position
     )
     if webhook.kinds:
-        rows = rows.filter(event__kind__in=webhook.kinds)
+        kinds = webhook.kinds
+        rows = rows.filter(Q(event__kind__in=kinds) | Q(event__subject__in=kinds))
     if only_failed:
         rows = rows.filter(number__in=failed.values("number"))
     numbers = list(rows.order_by("number").values_list("number", flat=True)[: MOST_REPLAYED + 1])

@@ -10,6 +10,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 from deployments.models import Notice, NoticeMessage, NoticeRule
 from deployments.notices.models import NoticeRecipient
 from hypervisor.console.bases import Audited, HistoryAdmin, TimeFilter, badge_of
+from hypervisor.ui.data.notice_rules import when
 
 _LINK = '<a class="font-medium underline whitespace-nowrap" href="{}">{}</a>'
 
@@ -58,7 +59,7 @@ class NoticeRuleAdmin(Audited, HistoryAdmin):
 
     @admin.display(description="Notices of")
     def what(self, rule: NoticeRule) -> str:
-        return ", ".join(kind.replace("_", " ") for kind in rule.kinds)
+        return when(rule)
 
     @admin.display(description="State", ordering="enabled")
     def condition(self, rule: NoticeRule) -> str:

@@ -1,26 +1,14 @@
-"""The wording of rules for notices."""
+"""The wording of rules for notices, on the pages of members."""
 
 from django import template
 
 from deployments.models import NoticeRule
-from deployments.notices.kinds import Channel, Kind, Scope
+from deployments.notices.kinds import Channel, Scope
+from hypervisor.ui.data.notice_rules import when
 
 register = template.Library()
 
-_WORDS = {
-    Kind.PREEMPTED: "preempted",
-    Kind.FAILED: "failed",
-    Kind.STARTED_LATE: "started after {} min",
-    Kind.COMPLETED: "completed",
-    Kind.WAITS_LONG: "waiting for {} min",
-    Kind.NEVER_STARTS: "unable to start",
-}
-
-
-@register.filter
-def when(rule: NoticeRule) -> str:
-    """Return of what there are notices."""
-    return ", ".join(_WORDS[Kind(kind)].format(rule.wait_minutes) for kind in rule.kinds)
+register.filter("when", when)
 
 
 @register.filter

@@ -1,13 +1,12 @@
 """The kinds of events as people choose and read them, in groups with labels and meanings."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from orgs.feed.kinds import BY_SUBJECT, KINDS
 from orgs.models import Event
 from orgs.webhooks.messages import TEST
 
-_ALL_OF = "all-of-"
 _TITLES = {
     Event.Subject.DEPLOYMENT: "Deployments",
     Event.Subject.CLUSTER: "Clusters and nodes",
@@ -39,7 +38,7 @@ def _groups() -> list[Group]:
     groups = [
         Group(
             title,
-            (f"{_ALL_OF}{subject}", f"All of {_SHORT[subject]}"),
+            (str(subject), f"All of {_SHORT[subject]}"),
             {k: text for k, text in BY_SUBJECT[subject].items() if len(_subjects_of(k)) == 1},
         )
         for subject, title in _TITLES.items()
@@ -71,24 +70,9 @@ def grouped(kinds: Collection[str | None]) -> list[tuple[str, list[tuple[str, st
     return [(title, members) for title, members in found if members]
 
 
-def kinds_of(choices: Iterable[str]) -> list[str]:
-    """Return the kinds for choices, some of which stand for all kinds of a subject."""
-    found: set[str] = set()
-    for choice in choices:
-        subject = choice.removeprefix(_ALL_OF)
-        found.update([choice] if subject == choice else BY_SUBJECT[Event.Subject(subject)])
-    return sorted(found)
-
-
-def choices_for(kinds: Collection[str]) -> list[str]:
-    """Return the fewest choices for the kinds: a whole subject if all of its kinds are there."""
-    whole = [subject for subject in _TITLES if set(BY_SUBJECT[subject]) <= set(kinds)]
-    covered = {kind for subject in whole for kind in BY_SUBJECT[subject]}
-    return [*(f"{_ALL_OF}{subject}" for subject in whole), *sorted(set(kinds) - covered)]
-
-
 def in_words(kinds: Collection[str]) -> str:
-    """Return the kinds as people read them; none of them means all."""
+    """Return the kinds as people read them, whole subjects first; none of them means all."""
     names = {group.whole[0]: group.whole[1] for group in GROUPS if group.whole}
-    words = [names.get(choice) or label_of(choice) for choice in choices_for(kinds)]
+    ordered = sorted(kinds, key=lambda kind: (kind not in names, kind))
+    words = [names.get(kind) or label_of(kind) for kind in ordered]
     return ", ".join([*words[:1], *(word.lower() for word in words[1:])]) or "All events"

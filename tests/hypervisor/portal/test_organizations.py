@@ -12,7 +12,6 @@ from accounts.models import User
 from clusters.models import Cluster
 from deployments.choices import Status
 from deployments.registries.models import Registry
-from orgs.feed.kinds import OF_DEPLOYMENTS
 from orgs.feed.numbering import number_events
 from orgs.feed.reading import last_number
 from orgs.models import (
@@ -305,11 +304,11 @@ def test_all_events_of_a_subject_are_one_choice(
 ) -> None:
     browser, path = browse(alice), address("new_webhook", acme)
 
-    chosen = ["all-of-deployment", "node_lost"]
+    chosen = ["deployment", "node_lost"]
     browser.post(path, {"url": "https://example.org/", "kinds": chosen})
 
     webhook = Webhook.objects.get()
-    assert set(webhook.kinds) == {*OF_DEPLOYMENTS, "node_lost"}
+    assert webhook.kinds == chosen
     page = browser.get(address("change_webhook", acme, webhook.pk))
     assert page.context["form"]["kinds"].value() == chosen
     assert "all chosen" in text_of(page)

@@ -2,13 +2,11 @@
 
 from hypervisor.ui.data.event_kinds import (
     GROUPS,
-    choices_for,
     grouped,
     in_words,
-    kinds_of,
     label_of,
 )
-from orgs.feed.kinds import KINDS, OF_CLUSTERS, OF_DEPLOYMENTS
+from orgs.feed.kinds import BY_SUBJECT, KINDS
 
 
 def test_each_kind_is_in_one_group_with_a_meaning() -> None:
@@ -17,18 +15,11 @@ def test_each_kind_is_in_one_group_with_a_meaning() -> None:
     assert all(text for group in GROUPS for text in group.kinds.values())
 
 
-def test_a_whole_subject_is_one_choice() -> None:
-    everything = kinds_of(["all-of-deployment", "node_lost"])
-
-    assert everything == sorted({*OF_DEPLOYMENTS, "node_lost"})
-    assert choices_for(everything) == ["all-of-deployment", "node_lost"]
-    assert in_words(everything) == "All of deployments, node lost"
-
-
-def test_part_of_a_subject_is_named_by_its_kinds() -> None:
-    assert choices_for(["failed", "evicted"]) == ["evicted", "failed"]
+def test_a_subject_stands_for_all_of_its_kinds_and_is_named_first() -> None:
+    assert in_words(["node_lost", "cluster"]) == "All of clusters and nodes, node lost"
     assert in_words(["runtime_reached", "failed"]) == "Failed, runtime reached"
-    assert "All of clusters and nodes" in in_words(list(OF_CLUSTERS))
+    assert in_words(["restarted", "deployment"]) == "All of deployments, restarted"
+    assert not set(BY_SUBJECT) & set(KINDS)
 
 
 def test_no_kind_means_all_of_them() -> None:

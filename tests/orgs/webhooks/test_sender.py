@@ -17,6 +17,9 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from clusters.models import Cluster
+from orgs.events import record
+from orgs.feed.models import EventNumber
 from orgs.models import Delivery, Event, Organization, Webhook
 from orgs.webhooks import services
 from tests.fixtures.people import ClientFor
@@ -73,6 +76,19 @@ def test_a_webhook_gets_only_the_kinds_that_it_wants(
         write(1, "member_joined")
         assert numbers(receiver.take(2)) == [5, 8]
         wait_for(lambda: Webhook.objects.get().position == 8)
+
+
+def test_a_subject_stands_for_all_of_its_kinds_also_for_those_to_come(
+    add: Add, receiver: Receiver, acme: Organization, forge: Cluster
+) -> None:
+    add(receiver.url, "cluster")
+    with sending():
+        record(acme, "renamed", "alice")
+        record(forge, "of_a_later_release", "alice")
+        (message,) = receiver.take(1)
+        wait_for(lambda: Webhook.objects.get().position == EventNumber.objects.count())
+
+    assert json.loads(message.body)["type"] == "cluster.of_a_later_release"
 
 
 def test_a_killed_sender_loses_nothing(add: Add, receiver: Receiver, write: Write) -> None:
