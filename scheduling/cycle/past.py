@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from django.conf import settings
 from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
@@ -11,6 +12,8 @@ from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
 from deployments.choices import Status
 from deployments.models import Deployment
 from deployments.runtime.models import Run
+from hypervisor.base.arrays import Among
+from hypervisor.base.statements import ANY_IDS, ANY_TIME, Statement
 from orgs.models import Event
 
 
@@ -52,44 +55,58 @@ NO_PAST = PastOf()
 def past(organization_ids: Sequence[int], now: datetime) -> dict[int, PastOf]:
     """Return the past of each deployment of the organizations that has one, by id."""
     since = now - timedelta(seconds=settings.SCHEDULER_POLICY.budget_window_seconds)
-    outcome = Run.Outcome
-    lost = Q(outcome=outcome.EVICTED) | Q(outcome=outcome.MOVED, preempted_by__isnull=False)
-    deployment = Deployment.objects.filter(pk=OuterRef("deployment"))
-    # Not by a join: as long as PostgreSQL's statistics do not know a new organization, such a join
-    # begins with all of its deployments and looks for the runs of each.
-    runs = Run.objects.alias(of=Subquery(deployment.values("organization"))).filter(
-        lost, released_at__gt=since, of__in=organization_ids
-    )
-    counts = runs.order_by().values_list("deployment")
-    evictions = {
-        victim: (number, last)
-        for victim, number, last in counts.annotate(Count("pk"), Max("released_at"))
-    }
-    in_vain = _in_vain(runs)
+    counts = _counts().rows(organization_ids, since)
+    evictions = {victim: (number, last) for victim, number, last in counts}
+    in_vain = _in_vain(organization_ids, since)
     return {
         pk: PastOf(*evictions.get(pk, (0, None)), tuple(in_vain.get(pk, ())))
         for pk in evictions.keys() | in_vain.keys()
     }
 
 
-def _in_vain(runs: QuerySet[Run]) -> dict[int, list[InVain]]:
-    """Return the evictions in vain of these runs by their pending preemptors.
+def _lost() -> QuerySet[Run]:
+    """Return the runs of some organizations that lost their place to others since some time."""
+    outcome = Run.Outcome
+    lost = Q(outcome=outcome.EVICTED) | Q(outcome=outcome.MOVED, preempted_by__isnull=False)
+    deployment = Deployment.objects.filter(pk=OuterRef("deployment"))
+    # Not by a join: as long as PostgreSQL's statistics do not know a new organization, such a join
+    # begins with all of its deployments and looks for the runs of each.
+    runs = Run.objects.alias(of=Subquery(deployment.values("organization")))
+    return runs.filter(lost, Among("of", ANY_IDS), released_at__gt=ANY_TIME)
+
+
+@cache
+def _counts() -> Statement:
+    """Return the statement for how often each deployment was evicted, and when it last was."""
+    rows = _lost().order_by().values_list("deployment")
+    return Statement.of(rows.annotate(Count("pk"), Max("released_at")))
+
+
+@cache
+def _victims() -> Statement:
+    """Return the statement for the evictions in vain of pending preemptors, the earliest first.
 
     The preemptor's run was placed at the moment at which the victim's run was released.
     """
-    ended = (Run.Outcome.FAILED, Run.Outcome.STOPPED)
-    rows = runs.filter(
+    rows = _lost().filter(
         preempted_by__status=Status.PENDING,
         preempted_by__runs__placed_at=F("released_at"),
         preempted_by__runs__started_at=None,
-    ).values_list("preempted_by", "released_at", "deployment", "preempted_by__runs__outcome")
+    )
+    columns = "preempted_by", "released_at", "deployment", "preempted_by__runs__outcome"
+    return Statement.of(rows.order_by("released_at", "pk").values_list(*columns))
+
+
+def _in_vain(organization_ids: Sequence[int], since: datetime) -> dict[int, list[InVain]]:
+    """Return the evictions in vain by their pending preemptors."""
+    ended = (Run.Outcome.FAILED, Run.Outcome.STOPPED)
     found: dict[int, list[InVain]] = defaultdict(list)
-    for preemptor, at, victim, outcome in rows.order_by("released_at", "pk"):
+    for preemptor, at, victim, outcome in _victims().rows(organization_ids, since):
         if at is not None:
             found[preemptor].append(InVain(at, victim, outcome in ended))
-    since = _last_lifted(found)
+    lifted = _last_lifted(found)
     return {
-        preemptor: [e for e in evictions if e.at >= since.get(preemptor, e.at)]
+        preemptor: [e for e in evictions if e.at >= lifted.get(preemptor, e.at)]
         for preemptor, evictions in found.items()
     }
 

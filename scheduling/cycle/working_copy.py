@@ -8,7 +8,7 @@ and a reading whenever there is doubt, takes all of its rows; both give the same
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from json import loads
 from time import monotonic
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from deployments import models as demand
 from deployments.changes import Moment
 from deployments.wait_codes import ARRAY_LIMIT
 from hypervisor.base.arrays import Among
+from hypervisor.base.statements import ANY_IDS, Statement
 from scheduling.cycle.kept import Kept
 from scheduling.cycle.past import NO_PAST, PastOf
 from scheduling.planner.requirements import Preference, Requirement, preferences, requirements
@@ -208,14 +209,17 @@ def _rows(
 ) -> dict[int, dict[int, Known]]:
     """Read the rows of these organizations and of these deployments, by organization and id."""
     found: dict[int, dict[int, Known]] = {}
-    of = demand.Deployment.objects.active_or_competing().order_by("pk")
-    for rows in (
-        of.filter(organization__in=organizations) if organizations else None,
-        of.filter(Among("pk", deployments)) if deployments else None,
-    ):
-        for row in rows.values_list(*_COLUMNS) if rows is not None else ():
+    for column, ids in (("organization", organizations), ("pk", deployments)):
+        for row in _statement(column).rows(ids) if ids else ():
             found.setdefault(row[0], {})[row[1]] = _known(row, past.get(row[1], NO_PAST))
     return found
+
+
+@cache
+def _statement(column: str) -> Statement:
+    """Return the statement for the rows whose column has one of some ids, by id in order."""
+    rows = demand.Deployment.objects.active_or_competing().filter(Among(column, ANY_IDS))
+    return Statement.of(rows.order_by("pk").values_list(*_COLUMNS))
 
 
 def _brought_up(
