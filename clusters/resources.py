@@ -92,8 +92,8 @@ def cores(cpu_milli: int) -> int | float:
 
 def describe(cpu_milli: int, ram_mib: int, gpu: int) -> str:
     """Return the three amounts as text for people: `2 CPU, 8 GiB RAM, 1 GPU`."""
-    ram = f"{ram_mib} MiB" if ram_mib % 1024 else f"{ram_mib // 1024} GiB"
-    return f"{cores(cpu_milli)} CPU, {ram} RAM, {gpu} GPU"
+    ram = f"{ram_mib:,} MiB" if ram_mib % 1024 else f"{ram_mib // 1024:,} GiB"
+    return f"{cores(cpu_milli):,} CPU, {ram} RAM, {gpu:,} GPU"
 
 
 def _read(value: object) -> tuple[Fraction, str] | None:

@@ -74,7 +74,7 @@ def obstacles(deployments: Sequence[Deployment], now: datetime) -> dict[int, Obs
 @cache
 def beyond_limit(at_once: int) -> Obstacle:
     """Return the obstacle of an element whose array runs at most this many at once."""
-    many = "one element" if at_once == 1 else f"{at_once} elements"
+    many = "one element" if at_once == 1 else f"{at_once:,} elements"
     reason = f"Its array runs at most {many} at once: waits until another one has ended."
     return Obstacle(wait_codes.ARRAY_LIMIT, reason, (reason,))
 
@@ -118,7 +118,7 @@ def _cancellation(ended: Sequence[_Unmet]) -> str:
         f"deployment {on.pk} ({on.name}) {_PAST[Status(on.status)]}" for on in ended[:_NAMED]
     ]
     if others := len(ended) - len(clauses):
-        clauses.append(f"{others} more of its dependencies ended as well")
+        clauses.append(f"{others:,} more of its dependencies ended as well")
     *first, last = clauses
     because = f"{', '.join(first)} and {last}" if first else last
     which = f"deployment {ended[0].pk}" if len(ended) == 1 else "them"

@@ -152,7 +152,7 @@ def _failed(
 
 def _sentence(run: Run, seen: Observation) -> str:
     if seen.cause is Cause.OUT_OF_MEMORY:
-        return f"Ran out of memory: its limit is {run.ram_mib} MiB. Request more `ram_mib`."
+        return f"Ran out of memory: its limit is {run.ram_mib:,} MiB. Request more `ram_mib`."
     if seen.cause is None:
         return f"Exited with code {seen.exit_code}: see its logs."
     return seen.message or f"{_FALLBACKS[seen.cause]} Exited with code {seen.exit_code}."

@@ -154,8 +154,8 @@ def _beyond_limit(
 ) -> Explanation:
     active, order = before(loaded.known, deployment.pk, loaded.now)
     text = (
-        f"Of its array, {active} {'is' if active == 1 else 'are'} active and"
-        f" {len(order)} pending {'one is' if len(order) == 1 else 'ones are'} before it."
+        f"Of its array, {active:,} {'is' if active == 1 else 'are'} active and"
+        f" {len(order):,} pending {'one is' if len(order) == 1 else 'ones are'} before it."
     )
     explained = _waiting(deployment, replace(obstacle, details=(obstacle.reason, text)))
     return replace(explained, ahead=_ahead(order, len(order) + 1, loaded))

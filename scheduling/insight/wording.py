@@ -71,7 +71,7 @@ def no_forecast(code: str, place: str, needs: Sequence[str]) -> str:
     """Return why there is no forecast as a sentence; empty if the wait reason says it."""
     match code:
         case Unknown.AHEAD:
-            return f"No forecast: more than {MOST} deployments wait ahead of it."
+            return f"No forecast: more than {MOST:,} deployments wait ahead of it."
         case Unknown.FAR:
             return "No forecast: too much has to happen before it starts."
         case Unknown.ENDLESS:
@@ -87,7 +87,7 @@ def _listed(names: Sequence[str]) -> str:
     """Return `a`, `a and b`, `a, b and c` or `a, b, c and 4 more`."""
     shown = list(names[:NAMED])
     if len(names) > NAMED:
-        shown.append(f"{len(names) - NAMED} more")
+        shown.append(f"{len(names) - NAMED:,} more")
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 

@@ -68,12 +68,12 @@ def quantity(dimension: str, amount: int) -> str:
         return _cores(amount)
     if dimension == "ram_mib":
         return _mebibytes(amount)
-    return str(amount)
+    return f"{amount:,}"
 
 
 def _cores(milli: int) -> str:
     cores, rest = divmod(milli, 1000)
-    return f"{cores}.{rest:03}".rstrip("0") if rest else str(cores)
+    return f"{cores:,}.{rest:03}".rstrip("0") if rest else f"{cores:,}"
 
 
 def _positive(cpu_milli: int, ram_mib: int, gpu: int) -> str:
@@ -83,12 +83,12 @@ def _positive(cpu_milli: int, ram_mib: int, gpu: int) -> str:
     if ram_mib > 0:
         parts.append(f"{_mebibytes(ram_mib)} RAM")
     if gpu > 0:
-        parts.append(f"{gpu} GPU")
+        parts.append(f"{gpu:,} GPU")
     return ", ".join(parts) or "nothing"
 
 
 def _mebibytes(amount: int) -> str:
-    return f"{amount} MiB" if amount % 1024 else f"{amount // 1024} GiB"
+    return f"{amount:,} MiB" if amount % 1024 else f"{amount // 1024:,} GiB"
 
 
 def in_words(amounts: Mapping[str, int]) -> str:

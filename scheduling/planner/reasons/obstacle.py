@@ -68,7 +68,7 @@ def _all_closed(problem: Problem, d: int, useful: Sequence[range]) -> str:
         bin_.cluster.label if whole else bin_.label
         for bin_, whole in zip(places, wholes, strict=True)
     ]
-    more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+    more = f" and {len(labels) - _NAMED:,} more" if len(labels) > _NAMED else ""
     return f"the {unit} that could run it are {why}: {', '.join(labels[:_NAMED])}{more}"
 
 
@@ -76,9 +76,9 @@ def _all_of(problem: Problem, among: Sequence[range]) -> str:
     """Return what the clusters are called together."""
     nodes = sum(map(len, among))
     if nodes > len(among):
-        return f"any of the {nodes} nodes"
+        return f"any of the {nodes:,} nodes"
     if nodes > 1:
-        return f"any of the {nodes} clusters"
+        return f"any of the {nodes:,} clusters"
     return problem.bins[among[0][0]].label
 
 
@@ -121,7 +121,7 @@ def failing(problem: Problem, d: int, nodes: range | list[int]) -> str:
         if not requirement.holds(problem.bins[c].node.labels)
     )
     return ", ".join(
-        f"{count} {'does' if count == 1 else 'do'} not satisfy {requirement}"
+        f"{count:,} {'does' if count == 1 else 'do'} not satisfy {requirement}"
         for requirement, count in sorted(fails.items())
     )
 
@@ -149,7 +149,7 @@ def _too_small(problem: Problem, d: int, nodes: range) -> str:
     missing = in_words(missing_from_largest(problem, d, nodes))
     if len(nodes) == 1:
         return f"the cluster is too small by {missing}"
-    return f"the largest of its {len(nodes)} nodes is too small by {missing}"
+    return f"the largest of its {len(nodes):,} nodes is too small by {missing}"
 
 
 def _mismatch(problem: Problem, d: int, large: list[int], number: int) -> str:
@@ -157,7 +157,7 @@ def _mismatch(problem: Problem, d: int, large: list[int], number: int) -> str:
         labels = problem.bins[large[0]].node.labels
         unmet = [r for r in problem.deployments[d].require if not r.holds(labels)]
         return f"its node does not satisfy {', '.join(map(str, unmet))}"
-    return f"of its {number} nodes, {len(large)} are large enough: {failing(problem, d, large)}"
+    return f"of its {number:,} nodes, {len(large):,} are large enough: {failing(problem, d, large)}"
 
 
 def _closed(matching: list[Bin]) -> Obstacle:
@@ -167,5 +167,5 @@ def _closed(matching: list[Bin]) -> Obstacle:
         return f"cluster_{state}", f"the cluster is {_STATES_OF_CLUSTERS[state]}"
     states = list(dict.fromkeys(bin_.state for bin_ in matching))
     names = ", ".join(f"{bin_.node.label} is {_STATES[bin_.state]}" for bin_ in matching[:_LISTED])
-    more = f", and {len(matching) - _LISTED} more" if len(matching) > _LISTED else ""
+    more = f", and {len(matching) - _LISTED:,} more" if len(matching) > _LISTED else ""
     return f"cluster_{states[0]}", f"the nodes that could run it are closed: {names}{more}"

@@ -92,7 +92,7 @@ class Supply:
             label, number, unit = self._problem.bins[c].label, len(self.nodes), self.unit
             known = f"The only {unit.removesuffix('s')} that could run it, {label},"
             if number > 1:
-                none = f"None of the {number} {unit} that could run it has enough free capacity"
+                none = f"None of the {number:,} {unit} that could run it has enough free capacity"
                 known = f"{none}; the closest, {label},"
             self._in_words[c] = known
         return known

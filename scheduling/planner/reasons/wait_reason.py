@@ -290,7 +290,7 @@ class Reason:
             return why
         label = self._problem.bins[figures.closest].node.label
         mismatch = failing(self._problem, self._index, nodes)
-        parts = (f"the closest of its {len(nodes)} nodes, {label}: {why}", mismatch)
+        parts = (f"the closest of its {len(nodes):,} nodes, {label}: {why}", mismatch)
         return "; ".join(
             [*filter(None, parts), *([str(figures.scatter)] if figures.scatter else [])]
         )

@@ -136,7 +136,7 @@ class Writer:
         c = self._where[d]
         deployment = self._problem.deployments[d]
         if victims:
-            number = "1 deployment" if victims == 1 else f"{victims} deployments"
+            number = "1 deployment" if victims == 1 else f"{victims:,} deployments"
             code, how = "preempting", f"by preempting {number} below priority {deployment.priority}"
         else:
             code, how = "placed", "in free capacity"

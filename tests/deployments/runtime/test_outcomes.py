@@ -61,7 +61,7 @@ def test_running_out_of_memory_is_reported_with_the_limit_and_the_remedy(
 
     row = fresh(deployment)
     assert (row.status, row.status_code, row.exit_code) == (Status.FAILED, "out_of_memory", 137)
-    assert "2048 MiB" in row.status_reason
+    assert "2,048 MiB" in row.status_reason
     assert "Request more `ram_mib`" in row.status_reason
 
 

@@ -23,9 +23,9 @@ def test_the_planner_writes_amounts_as_the_rest_of_the_product_does(
 @pytest.mark.parametrize(
     ("amounts", "words"),
     [
-        ({"cpu_milli": 1_234_567}, "1234.567 CPU"),
+        ({"cpu_milli": 1_234_567}, "1,234.567 CPU"),
         ({"cpu_milli": 500, "gpu": 2}, "0.5 CPU, 2 GPU"),
-        ({"ram_mib": 1025}, "1025 MiB RAM"),
+        ({"ram_mib": 1025}, "1,025 MiB RAM"),
         ({"ram_mib": 2048}, "2 GiB RAM"),
         ({}, "nothing"),
     ],
