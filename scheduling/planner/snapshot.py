@@ -368,9 +368,25 @@ def _resources(row: Fields) -> Resources:
 
 
 def _cluster_to_json(cluster: Cluster) -> dict[str, Any]:
-    row = _flat(asdict(cluster), "capacity")
-    row["nodes"] = [_flat(node, "capacity") for node in row["nodes"]]
+    # Not by asdict, which copies every value: a cycle records hundreds of nodes.
+    row = {
+        **cluster.capacity.to_json(),
+        "id": cluster.id,
+        "state": cluster.state,
+        "name": cluster.name,
+        "nodes": [_node_to_json(node) for node in cluster.nodes],
+    }
     return _without_empty(row, "nodes")
+
+
+def _node_to_json(node: Node) -> dict[str, Any]:
+    return {
+        **node.capacity.to_json(),
+        "id": node.id,
+        "name": node.name,
+        "labels": dict(node.labels),
+        "state": node.state,
+    }
 
 
 def deployment_to_json(deployment: Deployment) -> dict[str, Any]:
@@ -386,8 +402,3 @@ def deployment_to_json(deployment: Deployment) -> dict[str, Any]:
 def _without_empty(row: dict[str, Any], *names: str) -> dict[str, Any]:
     """Return the row without these fields if they are empty, so that a former release reads it."""
     return {name: value for name, value in row.items() if name not in names or value}
-
-
-def _flat(row: dict[str, Any], vector: str) -> dict[str, Any]:
-    """Return the row with the vector's dimensions as fields."""
-    return {**row.pop(vector), **row}
