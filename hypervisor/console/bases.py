@@ -186,6 +186,8 @@ class ServiceAdmin(OnlyNamed, Acting, Audited, ModelAdmin):  # type: ignore[misc
 class Uncounted(InfinitePaginator):  # type: ignore[misc]
     """Pages of a list whose rows are not counted; only the shown ones are joined to others."""
 
+    is_uncounted = True
+
     def page(self, number: int | str) -> Page[Any]:
         valid: int = self.validate_number(number)
         last = valid * self.per_page

@@ -67,6 +67,18 @@ def test_all_that_the_filters_show_are_cancelled_with_the_note(
     assert "by mistake" in trail
 
 
+def test_a_list_that_is_not_counted_offers_all_of_it_without_a_number(
+    console: Client, submit: Submit, forge: Cluster
+) -> None:
+    submit()
+
+    page = console.get(LIST).content.decode()
+
+    assert "Select all deployments of the list" in page
+    assert "All deployments of the list are selected" in page
+    assert "9999999999" not in page
+
+
 @pytest.mark.parametrize(
     ("action", "before", "after"),
     [
