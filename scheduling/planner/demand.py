@@ -66,15 +66,17 @@ class _Part(NamedTuple):
         """The GPUs of the heaviest kind."""
         return self.gpus * self.most
 
-    def at_least(self, weight: int) -> list[Heavy]:
-        """Return the kinds that have this weight or more."""
+    def at_least(self, weight: int) -> list[tuple[int, int]]:
+        """Return the negated weights of the kinds that have this weight or more, and the last
+        deployment of each.
+        """
         found = {r: n * self.gpus for r, n in self.counts.items() if n * self.gpus >= weight}
         last: dict[int, int] = {}
         for requests in self.requests:
             for pk, request in requests.items():
                 if request in found and pk > last.get(request, -1):
                     last[request] = pk
-        return [Heavy(weight, last[request]) for request, weight in found.items()]
+        return [(-weight, last[request]) for request, weight in found.items()]
 
 
 def heaviest(demands: Iterable[tuple[Class, Demand]], number: int) -> list[Heavy]:
@@ -90,7 +92,7 @@ def heaviest(demands: Iterable[tuple[Class, Demand]], number: int) -> list[Heavy
         weights = nlargest(number, [*weights, *(count * part.gpus for count in here)])
     least = weights[-1] if weights else 0
     found = [each for part in parts if part.weight >= least for each in part.at_least(least)]
-    return nsmallest(number, found, key=lambda heavy: (-heavy.weight, heavy.deployment))
+    return [Heavy(-negated, deployment) for negated, deployment in nsmallest(number, found)]
 
 
 def _parts(demands: Iterable[tuple[Class, Demand]]) -> Iterable[_Part]:
