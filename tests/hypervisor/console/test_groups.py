@@ -230,6 +230,9 @@ def own_pages(**arguments: object) -> dict[str, str]:
             for name, action in ACTIONS.items():
                 address = reverse("preview", args=[name])
                 found[f"preview {name}"] = f"{address}?id={arguments[action.subject]}"
+        elif pattern.name == "many":
+            many = [name for name, action in ACTIONS.items() if action.in_parts]
+            found |= {f"many {name}": reverse("many", args=[name]) for name in many}
         else:
             subject = "cluster" if pattern.name == "cluster" else "deployment"
             wanted = [arguments[subject]] if "<int:pk>" in str(pattern.pattern) else []
@@ -246,11 +249,11 @@ def test_pages_outside_tables_show_viewers_everything_but_allow_no_action(
     before = everything()
 
     for name, address in own_pages(**subjects).items():
-        is_preview = name.startswith("preview")
+        is_action = name.startswith(("preview", "many"))
         assert Client().get(address).status_code == 302, name
         # A search finds nothing for a user who may view nothing.
         assert nobody.get(address).status_code == (200 if name == "search" else 403), name
-        assert viewer.get(address).status_code == (403 if is_preview else 200), name
+        assert viewer.get(address).status_code == (403 if is_action else 200), name
         assert operator.get(address).status_code == 200, name
         assert viewer.post(address, {"shown": ""}).status_code in (403, 405), name
 
