@@ -46,6 +46,10 @@ _FIRST = 3
 
 class _Wait(Protocol):
     @property
+    def code(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
     def shortages(self) -> Sequence[Shortage]: ...
     @property
     def clusters(self) -> int: ...
@@ -69,29 +73,43 @@ def kinds_in_words(kinds: Collection[str]) -> str:
     return event_kinds.in_words(kinds)
 
 
-@register.filter
-def summary(wait: _Wait) -> SafeString:
-    """Return what is missing on the first clusters, and how many more there are.
+_WHY = (
+    '<details><summary><span class="o-code o-code-{}">{}</span> {}</summary><p>{}</p>{}</details>'
+)
 
-    Here and in `listed`, loops in a template would take ten times as long for thousands.
+
+@register.filter
+def why(wait: _Wait, address: str) -> SafeString:
+    """Return why a deployment waits, in short, and in full once it is opened.
+
+    `address` is that of its own page. A template would take ten times as long, and a page has
+    hundreds of these.
     """
+    code = escape(wait.code)
+    full = _listed(wait, address)
+    return SafeString(
+        _WHY.format(code, escape(codewords(wait.code)), _summary(wait), escape(wait.reason), full)
+    )
+
+
+def _summary(wait: _Wait) -> str:
+    """Return what is missing on the first clusters, and how many more there are."""
     markup, more = '<span class="o-shortage"><strong>{}</strong> {}</span>', wait.clusters - _FIRST
     rest = f' <span class="c-note">and {more} more</span>' if more > 0 else ""
-    return _each(markup, wait.shortages[:_FIRST]) + SafeString(rest)
+    return _each(markup, wait.shortages[:_FIRST]) + rest
 
 
-@register.filter
-def listed(wait: _Wait, address: str) -> SafeString:
-    """Return a list of what is missing, empty if a summary has all of it.
+def _listed(wait: _Wait, address: str) -> str:
+    """Return a list of what is missing, empty if the summary has all of it.
 
-    `address` is that of a page with all clusters, to which the list links if it has not all.
+    It links to a page with all clusters if it has not all.
     """
     shown = len(wait.shortages)
     if shown <= _FIRST:
-        return SafeString("")
+        return ""
     more = f'<li><a href="{escape(address)}">All {wait.clusters} clusters</a></li>'
     items = _each("<li><strong>{}</strong> {}</li>", wait.shortages)
-    return SafeString(f"<ul>{items}{more if wait.clusters > shown else ''}</ul>")
+    return f"<ul>{items}{more if wait.clusters > shown else ''}</ul>"
 
 
 @register.filter
@@ -101,9 +119,8 @@ def starts(start: Start | None) -> SafeString:
     return SafeString(f'<p class="c-note">Starts {escape(about)}</p>' if about else "")
 
 
-def _each(markup: str, shortages: Iterable[Shortage]) -> SafeString:
-    rows = [markup.format(escape(row.cluster), escape(row.text)) for row in shortages]
-    return SafeString("".join(rows))
+def _each(markup: str, shortages: Iterable[Shortage]) -> str:
+    return "".join([markup.format(escape(row.cluster), escape(row.text)) for row in shortages])
 
 
 @register.filter
