@@ -37,7 +37,7 @@ from scheduling.planner.plan import Clusters
 from scheduling.planner.resources import DIMENSIONS, Resources
 from scheduling.planner.snapshot import Deployment as Row
 
-_CLUSTERS_SHOWN = 10
+_CLUSTERS_SHOWN = 5
 _SHOWN = (
     *DIMENSIONS, "name", "priority", "preemptible", "created_by", "status", "status_code",
     "status_reason", "queued_at", "placed_at", "ready_after", "preemptions",
