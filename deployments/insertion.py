@@ -16,7 +16,7 @@ from django.db.models import Field, JSONField
 
 from deployments.choices import Status
 from deployments.models import Deployment
-from hypervisor.base import bounds
+from hypervisor.base import arrays, bounds
 from hypervisor.base.bounds import Key
 from hypervisor.base.stored import StoredFunction
 from orgs.models import Event
@@ -96,8 +96,8 @@ def insert_at_once(
         return False
     parameters = {
         **bounds.lock_parameters(limits),
-        "organizations": list({row.organization_id for row in rows}),
-        "clusters": list({row.requested_cluster_id for row in rows} - {None}),
+        "organizations": arrays.numbers({row.organization_id for row in rows}),
+        "clusters": arrays.numbers({row.requested_cluster_id for row in rows} - {None}),
         "up_to": up_to - len(rows),
         "actor": actor,
         "time": rows[0].created_at,

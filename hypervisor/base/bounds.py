@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 
+from hypervisor.base import arrays
 from hypervisor.base.errors import Conflict
 
 Key = tuple[str, int]
@@ -66,10 +67,13 @@ def check(bounds: Sequence[Bound], *, lock: bool = True) -> list[tuple[Bound, in
     return counted
 
 
-def lock_parameters(keys: Iterable[Key]) -> Mapping[str, list[Any]]:
+def lock_parameters(keys: Iterable[Key]) -> Mapping[str, str]:
     """Return the parameters of LOCK."""
     keys = list(keys)
-    return {"settings": [setting for setting, _ in keys], "owners": [owner for _, owner in keys]}
+    return {
+        "settings": arrays.texts(setting for setting, _ in keys),
+        "owners": arrays.numbers(owner for _, owner in keys),
+    }
 
 
 def _counts(bounds: Sequence[Bound]) -> tuple[int, ...]:
