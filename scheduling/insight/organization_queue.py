@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
-from itertools import takewhile
+from itertools import starmap, takewhile
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -191,8 +191,12 @@ class OrganizationQueue:
 
     def competitors(self, first: int = 0, last: int | None = None) -> Iterator[Competitor]:
         """Yield those of the filtered queue from `first` up to, but not including, `last`."""
+        return starmap(self.competitor, self.numbered(first, last))
+
+    def numbered(self, first: int = 0, last: int | None = None) -> Iterator[tuple[int, Row]]:
+        """Yield their positions and rows, which cost less than the competitors."""
         for position, pk in self._plan.served.numbered(self._wanted, first, last):
-            yield self._competitor(position, self.loaded.known[pk].deployment)
+            yield position, self.loaded.known[pk].deployment
 
     def in_order(self, sort: Sort) -> Iterator[Row]:
         """Yield those of the filtered queue, sorted by what their rows say."""
@@ -211,9 +215,9 @@ class OrganizationQueue:
         """Yield the competitors of some of its rows, in the order of their positions."""
         by_id = {row.id: row for row in rows}
         for position, pk in self._plan.served.numbered(by_id.keys()):
-            yield self._competitor(position, by_id[pk])
+            yield self.competitor(position, by_id[pk])
 
-    def _competitor(self, position: int, row: Row) -> Competitor:
+    def competitor(self, position: int, row: Row) -> Competitor:
         wait = None if row.id in self._starting else self._plan.wait_reason(row.id)
         return Competitor(position, row, wait, self._plan, self._starts)
 

@@ -62,8 +62,9 @@ class Entry:
     start: Start | None = None
 
 
-def _by_position(competitor: Competitor) -> tuple[int, int, int]:
-    return competitor.position, -competitor.row.priority, competitor.row.id
+def _by_position(found: tuple[tuple[int, Row], OrganizationQueue]) -> tuple[int, int, int]:
+    (position, row), _ = found
+    return position, -row.priority, row.id
 
 
 class Queue:
@@ -106,8 +107,9 @@ class Queue:
             return self._sorted(sort, first, last)
         if len(self.queues) == 1:
             return list(self.queues[0].competitors(first, last))
-        found = merge(*(queue.competitors(0, last) for queue in self.queues), key=_by_position)
-        return list(islice(found, first, last))
+        runs = (zip(queue.numbered(0, last), repeat(queue)) for queue in self.queues)
+        shown = islice(merge(*runs, key=_by_position), first, last)
+        return [queue.competitor(position, row) for (position, row), queue in shown]
 
     def _sorted(self, sort: Sort, first: int, last: int | None) -> list[Competitor]:
         runs = (zip(queue.in_order(sort), repeat(queue)) for queue in self.queues)
