@@ -4,6 +4,10 @@ The list is closed: a new kind is added here, where the documentation and the ch
 `kinds` take it from.
 """
 
+from collections.abc import Collection
+
+from django.db.models import Q
+
 from orgs.models import Event
 
 _STATES = {
@@ -98,3 +102,13 @@ KINDS = sorted({kind for kinds in BY_SUBJECT.values() for kind in kinds})
 
 CHOICES = [*map(str, BY_SUBJECT), *KINDS]
 """What a follower may ask for: a subject stands for all of its kinds, also those to come."""
+
+
+def condition(kinds: Collection[str], event: str = "") -> Q:
+    """Return the condition that an event is of one of these kinds, or about such a subject.
+
+    Without any, all events are meant. `event` begins the names of the event's columns.
+    """
+    if not kinds:
+        return Q()
+    return Q(**{f"{event}kind__in": kinds}) | Q(**{f"{event}subject__in": kinds})

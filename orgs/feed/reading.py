@@ -7,7 +7,9 @@ from datetime import datetime
 from django.db.models import Q
 from rest_framework.renderers import JSONRenderer
 
+from hypervisor.base.arrays import Among
 from hypervisor.base.errors import Gone
+from orgs.feed.kinds import condition
 from orgs.feed.models import EventCounter, EventNumber
 from orgs.feed.numbering import number_events
 from orgs.feed.serializers import NumberedEventSerializer
@@ -51,7 +53,7 @@ class Filter:
 
     @property
     def condition(self) -> Q:
-        kinds = Q(kind__in=self.kinds) | Q(subject__in=self.kinds) if self.kinds else Q()
+        kinds = condition(self.kinds)
         if self.deployment is None:
             return kinds
         return kinds & Q(subject=Event.Subject.DEPLOYMENT, subject_id=self.deployment)
@@ -137,8 +139,8 @@ def _items(organization_id: int, after: int, to: int, wanted: Filter) -> list[It
     return list(_rendered(numbered(organization_id, after, to, wanted.condition)))
 
 
-def numbered(organization_id: int, after: int, to: int, condition: Q) -> list[Event]:
-    """Return the events after a number, up to another one, that meet the condition, in order.
+def numbered(organization_id: int, after: int, to: int, wanted: Q) -> list[Event]:
+    """Return the events after a number, up to another one, that are wanted, in order.
 
     They are read in two statements: in a join, PostgreSQL would compare each number with each event
     while it believes that there are no events.
@@ -146,10 +148,12 @@ def numbered(organization_id: int, after: int, to: int, condition: Q) -> list[Ev
     rows = EventNumber.objects.filter(
         organization=organization_id, number__gt=after, number__lte=to
     )
-    numbers = {row.event_id: row for row in rows}
-    events = list(Event.objects.filter(condition, pk__in=numbers))
+    numbers = dict(rows.values_list("event", "number"))
+    events = list(Event.objects.filter(wanted, Among("pk", numbers)))
     for event in events:
-        event.numbering = numbers[event.pk]
+        event.numbering = EventNumber(
+            event=event, organization_id=organization_id, number=numbers[event.pk]
+        )
     return sorted(events, key=lambda event: event.numbering.number)
 
 

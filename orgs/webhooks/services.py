@@ -15,6 +15,7 @@ from hypervisor.base.bounds import Bound
 from hypervisor.base.errors import Conflict, Invalid
 from hypervisor.base.secrets import encrypt, rotate
 from orgs.events import record
+from orgs.feed.kinds import condition
 from orgs.feed.numbering import number_events
 from orgs.feed.reading import last_number, nearest
 from orgs.models import Delivery, EventNumber, Organization, Webhook
@@ -209,9 +210,7 @@ def replay_range(webhook: Webhook, *, wanted: Q, only_failed: bool) -> int:
     rows = EventNumber.objects.filter(
         wanted, organization=webhook.organization_id, number__lte=webhook.position
     )
-    if webhook.kinds:
-        kinds = webhook.kinds
-        rows = rows.filter(Q(event__kind__in=kinds) | Q(event__subject__in=kinds))
+    rows = rows.filter(condition(webhook.kinds, "event__"))
     if only_failed:
         rows = rows.filter(number__in=failed.values("number"))
     numbers = list(rows.order_by("number").values_list("number", flat=True)[: MOST_REPLAYED + 1])
