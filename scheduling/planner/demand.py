@@ -80,8 +80,9 @@ class _Part(NamedTuple):
 
 
 def heaviest(demands: Iterable[tuple[Class, Demand]], number: int) -> list[Heavy]:
-    """Return so many kinds of requests with the most GPUs; of equal ones, those whose last
-    deployment has the lowest id.
+    """Return the kinds of requests with the most GPUs, up to `number` of them.
+
+    Of kinds with as many GPUs, the one whose last deployment has the lower id comes first.
     """
     parts = sorted(_parts(demands), key=lambda part: -part.weight)
     weights: list[int] = []

@@ -218,8 +218,8 @@ class Backlog:
         return [*found, *(d for group in self.groups.values() for d in group.reserved)]
 
     def heaviest(self, number: int) -> list[tuple[Deployment, int]]:
-        """Return a deployment of each of so many kinds of requests with the most GPUs of all, and
-        these GPUs; see `demand`.
+        """Return the kinds of requests with the most GPUs, up to `number` of them: a deployment of
+        each, and its GPUs in all; see `demand`.
         """
         classes: defaultdict[Class, list[Deployment]] = defaultdict(list)
         for d in self.others.values():
@@ -295,7 +295,7 @@ _EMPTY = Group(())
 
 
 class Step(NamedTuple):
-    """How deployments differ from former ones, found out by whoever has changed them.
+    """A change from former deployments to others, as the code that made it knows it.
 
     `removed` are those of the former ones that are not present as the same objects, and `added` are
     the new ones. Either may also contain some that are the same.

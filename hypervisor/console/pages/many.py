@@ -51,7 +51,7 @@ class ManyPage(TopLevelPage):
         return super().dispatch(request, *args, **kwargs)
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Do it in parts. What is not reached in time is left for the next confirmation."""
+        """Act in parts; what time does not allow waits for another confirmation."""
         note_form, form = NoteForm(request.POST), self._form(request.POST)
         if not note_form.is_valid() or (form is not None and not form.is_valid()):
             return self.render_to_response(self.get_context_data(note_form=note_form, form=form))
